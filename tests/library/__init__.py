@@ -1,0 +1,1 @@
+"""Models for the tests: every kind of field and key."""
