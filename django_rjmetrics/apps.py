@@ -19,7 +19,7 @@ class RJMetricsConfig(AppConfig):
         from .registry import registry
 
         checks.register()
-        app = celery.current_app._get_current_object()
+        app = celery.current_app._get_current_object()  # type: ignore[attr-defined]
         # Not Celery's unconfigured fallback, which is what is current before the project's app is imported.
         if app.set_as_current:
             wakeup.use_app(app)

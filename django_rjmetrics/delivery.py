@@ -88,7 +88,7 @@ class Report:
 def refuse_open_transaction(using: str) -> None:
     """Raises OpenTransaction if ``using`` has one: rows would be read as they were, and calls made inside it."""
     connection = connections[using]
-    blocks = [block for block in connection.atomic_blocks if not block._from_testcase]
+    blocks = [block for block in connection.atomic_blocks if not block._from_testcase]  # type: ignore[attr-defined]
     if blocks or not (connection.in_atomic_block or connection.get_autocommit()):
         raise OpenTransaction(f"A transaction is open on {using!r}: flush and backfill run outside of any.")
 
@@ -178,7 +178,9 @@ class Delivery:
                 continue
             if len(point) + 2 > settings.MAX_BODY_BYTES:
                 limit = settings.MAX_BODY_BYTES
-                self._reject(page, item, f"the record is {len(point)} bytes of JSON; MAX_BODY_BYTES is {limit}")
+                self._reject(
+                    page, item, f"the record is {len(point)} bytes of JSON; MAX_BODY_BYTES is {limit}"
+                )
                 continue
             if batch and (len(batch) == self._batch_size or size + len(point) > settings.MAX_BODY_BYTES):
                 yield batch

@@ -119,7 +119,9 @@ def _pages(
             if claim.held:
                 claimed = True
                 outcome = Settlement(
-                    rejected=[(item, f"{item.text!r} is no key of {mirror.label}") for item in claim.unreadable]
+                    rejected=[
+                        (item, f"{item.text!r} is no key of {mirror.label}") for item in claim.unreadable
+                    ]
                 )
                 delivery.report(mirror).rejected += len(claim.unreadable)
                 yield Page(mirror, using, claim.held, claim.marked, tombstones=True, outcome=outcome)
@@ -130,6 +132,6 @@ def _usable(mirror: Mirror, using: str) -> bool:
     try:
         return bool(mirror.plan)
     except ImproperlyConfigured as error:
-        logger.error("%s is not delivered: %s", mirror.label, error)  # noqa: TRY400 - the message says it all
+        logger.error("%s is not delivered: %s", mirror.label, error)
         states.note_error(mirror.label, using, str(error))
         return False

@@ -60,7 +60,9 @@ class Rejection(models.Model):
     class Meta:
         verbose_name = _("rejected record")
         verbose_name_plural = _("rejected records")
-        constraints = [models.UniqueConstraint(fields=["mirror", "key_digest"], name="rjmetrics_rejection_key")]
+        constraints = [
+            models.UniqueConstraint(fields=["mirror", "key_digest"], name="rjmetrics_rejection_key")
+        ]
 
     def __str__(self) -> str:
         return f"{self.mirror} {self.key}: {self.reason}"

@@ -6,8 +6,7 @@ import logging
 import os
 import threading
 import time
-from functools import lru_cache, partial
-from typing import Any
+from functools import cache, partial
 
 import celery
 from django.db import connections, transaction
@@ -44,7 +43,7 @@ def after_commit(using: str) -> None:
     # A bulk of saves needs one hook, not one each. One that any rollback would drop together with this save
     # is as good as a new one.
     if connection.in_atomic_block and connection.run_on_commit:
-        savepoints, last, _ = connection.run_on_commit[-1]
+        savepoints, last = connection.run_on_commit[-1][:2]
         if last is hook and savepoints <= set(connection.savepoint_ids):
             return
     transaction.on_commit(hook, using=using, robust=True)
@@ -62,7 +61,7 @@ def wake(using: str) -> None:
     _waker.wake(using)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hook(using: str) -> partial[None]:
     hook = partial(wake, using)
     # Django names the callback by it when it logs a failure.

@@ -10,8 +10,6 @@ from typing import TypeVar
 B = TypeVar("B", bound="BaseBackend")
 
 
-
-
 @dataclass(frozen=True)
 class Batch:
     """1 to 100 data points of one table, written as JSON.

@@ -101,9 +101,7 @@ class Backend(BaseBackend):
         if status != 200 or _is_html(headers, reply):
             raise _error(status, headers, reply, "checking the credentials")
 
-    def _call(
-        self, method: str, path: str, deadline: float, body: bytes | None = None
-    ) -> tuple[int, Any, bytes]:
+    def _call(self, method: str, path: str, deadline: float, body: bytes | None = None) -> tuple[int, Any, bytes]:
         failure: DeliveryError
         try:
             with self._wire.deadline(min(deadline, time.monotonic() + settings.TIMEOUT)):
@@ -136,7 +134,7 @@ def _failure(error: Exception) -> DeliveryError:
         if isinstance(cause, NOT_CONNECTED):
             return Unavailable(f"the API can't be reached ({type(cause).__name__})")
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)):
+    if isinstance(error, (TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)):
         return Ambiguous("no answer within the timeout")
     return Ambiguous(f"the connection broke before an answer came ({type(error).__name__})")
 

@@ -71,8 +71,11 @@ class Wire:
         try:
             yield
         finally:
-            watched.finish()
+            cut = watched.finish()
             del self._call.watched
+        if cut:
+            # To http.client the cut is an end of the stream: half a reply may have looked like a whole one.
+            raise TimeoutError("the reply took longer than the whole call may")
 
     def attach(self, connection: HTTPConnection) -> None:
         """Put a connection under this thread's deadline; DeadlineExceeded if that is over."""
@@ -123,10 +126,13 @@ class _Watched:
             self._connection = connection
             return not self.finished and time.monotonic() < self.deadline
 
-    def finish(self) -> None:
+    def finish(self) -> bool:
+        """The call is over; returns whether it was cut."""
         with self._lock:
+            cut = self.finished
             self.finished = True
             self._connection = None
+            return cut
 
     def cut(self) -> None:
         # Under the lock: a finished call's connection may be another's by now.
@@ -171,12 +177,12 @@ class WireAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pool manager, with our connections."""
-        super().init_poolmanager(*args, **kwargs)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, **kwargs)
         self._use_wire(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Make the manager for a proxy, with our connections."""
-        manager = super().proxy_manager_for(*args, **kwargs)  # type: ignore[no-untyped-call]
+        manager = super().proxy_manager_for(*args, **kwargs)
         self._use_wire(manager)
         return manager
 

@@ -91,7 +91,9 @@ def _wrap_save_table(model: type[Model]) -> None:
         write = partial(own, self) if own else super(model, self)._save_table  # type: ignore[misc]
         arguments = (raw, cls, force_insert, force_update, using, update_fields)
         assert using is not None
-        mirrors = [m for m in _mirrors[model] if m.shows(update_fields)] if cls is model and capturing() else []
+        mirrors = (
+            [m for m in _mirrors[model] if m.shows(update_fields)] if cls is model and capturing() else []
+        )
         if not mirrors:
             return bool(write(*arguments))
         # No savepoint: a failing write leaves the caller's transaction as it would without us.

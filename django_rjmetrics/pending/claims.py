@@ -124,8 +124,8 @@ def _transaction(using: str) -> Iterator[None]:
         yield
 
 
-def _lock(label: str, using: str) -> tuple[dict[str, MirrorState], int]:
-    """Locks the mirror's state row; returns its row and the ``*`` row by name, and the database's clock.
+def _lock(label: str, using: str) -> tuple[bool, int]:
+    """Locks the mirror's state row; returns whether it backs off, and the database's clock.
 
     A write comes first on purpose: SQLite waits for its lock only then, and REPEATABLE READ on MariaDB takes
     its snapshot after it.
@@ -134,11 +134,10 @@ def _lock(label: str, using: str) -> tuple[dict[str, MirrorState], int]:
     if not states.filter(mirror=label).update(claims=F("claims") + 1):
         states.bulk_create([MirrorState(mirror=label)], ignore_conflicts=True)
         states.filter(mirror=label).update(claims=F("claims") + 1)
-    rows = {
-        state.mirror: state
-        for state in states.filter(mirror__in=[label, EVERYWHERE]).annotate(clock=DatabaseNow())
-    }
-    return rows, rows[label].clock  # type: ignore[attr-defined]
+    rows = states.filter(mirror__in=[label, EVERYWHERE]).annotate(clock=DatabaseNow())
+    ends = list(rows.values_list("resume_at", "clock"))
+    now = ends[0][1]
+    return any(resume_at > now for resume_at, _ in ends), now
 
 
 def _leased(mirror: Mirror, using: str, now: int) -> set[Key]:
@@ -168,8 +167,8 @@ def claim(mirror: Mirror, using: str, *, after: int, limit: int, batch_size: int
     """
     started = time.monotonic()
     with _transaction(using):
-        states, now = _lock(mirror.label, using)
-        if any(state.resume_at > now for state in states.values()):
+        backs_off, now = _lock(mirror.label, using)
+        if backs_off:
             return Claim()
         leased = _leased(mirror, using, now)
         marks = list(
@@ -295,14 +294,14 @@ def _delete_marks(using: str, ids: Sequence[int]) -> None:
     for start in range(0, len(ids), 500):
         chunk = ids[start : start + 500]
         if connection.vendor != "mysql":
-            Mark.objects.using(using).filter(id__in=chunk)._raw_delete(using)  # type: ignore[attr-defined]
+            Mark.objects.using(using).filter(id__in=chunk)._raw_delete(using)
             continue
         # With an IN list the optimizer may scan the table, and wait there for every open checkout's new marks.
         wanted = " UNION ALL ".join(["SELECT %s AS id"] + ["SELECT %s"] * (len(chunk) - 1))
         table = connection.ops.quote_name(Mark._meta.db_table)
         with connection.cursor() as cursor:
             cursor.execute(
-                f"DELETE m FROM ({wanted}) wanted STRAIGHT_JOIN {table} m FORCE INDEX (PRIMARY) "  # noqa: S608
+                f"DELETE m FROM ({wanted}) wanted STRAIGHT_JOIN {table} m FORCE INDEX (PRIMARY) "
                 "ON m.id = wanted.id",
                 chunk,
             )

@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import islice
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from django.db import DatabaseError, connections, transaction
-from django.db.models import Model, QuerySet
 
-from .. import keys
 from ..clock import now_sql
 from ..models import Mark
 
