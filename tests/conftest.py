@@ -76,7 +76,7 @@ def mirror() -> Iterator[Callable[..., Mirror]]:
         return registry.get(model._meta.label)
 
     yield make
-    for model in dict.fromkeys(made):
+    for model in filter(registry.is_registered, dict.fromkeys(made)):
         registry.unregister(model)
     for model, mirror_class in replaced:
         registry.register(model, mirror_class)
