@@ -30,6 +30,9 @@ from .marks import append
 # The state row that speaks for all mirrors.
 EVERYWHERE = "*"
 
+# Pages of marks that one claim reads.
+PAGES_AT_MOST = 20
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -160,7 +163,7 @@ def _grant(label: str, using: str, texts: Sequence[str], now: int, started: floa
 
 @_retried
 def claim(mirror: Mirror, using: str, *, after: int, limit: int, batch_size: int, linger: float) -> Claim:
-    """Take up to ``limit`` marks of a mirror, oldest first, from the mark id ``after`` on, under a lease.
+    """Take up to ``limit`` keys of a mirror, oldest mark first, from the mark id ``after`` on, under a lease.
 
     Keys that are leased are passed over. Keys that don't fill a batch of ``batch_size`` are left until the
     oldest of them is ``linger`` seconds old. Nothing is taken while the mirror backs off.
@@ -170,44 +173,46 @@ def claim(mirror: Mirror, using: str, *, after: int, limit: int, batch_size: int
         backs_off, now = _lock(mirror.label, using)
         if backs_off:
             return Claim()
-        leased = _leased(mirror, using, now)
-        marks = list(
-            Mark.objects.using(using)
-            .filter(mirror=mirror.label, id__gt=after)
-            .order_by("id")
-            .values_list("id", "key", "tombstone_keys", "marked_at")[:limit]
-        )
-        marked, unreadable = _by_key(mirror, marks, leased)
-        more = len(marks) == limit
-        taken = _due(list(marked.values()), batch_size, now - int(linger * SECOND), more)
-        left = list(marked.values())[taken:]
-        result = Claim(marked=dict(list(marked.items())[:taken]), unreadable=unreadable)
-        if more:
-            result.after = left[0].ids[0] - 1 if left else marks[-1][0]
-        if result.marked or unreadable:
+        result, last = _read(mirror, using, after, limit, _leased(mirror, using, now))
+        items = list(result.marked.items())
+        due = _due([item for _, item in items], batch_size, now - int(linger * SECOND), last is not None)
+        result.marked = dict(items[:due])
+        if last is not None:
+            result.after = items[due][1].ids[0] - 1 if due < len(items) else last
+        if result.marked or result.unreadable:
             texts = [item.text for item in result.marked.values()]
             result.held = _grant(mirror.label, using, texts, now, started)
         return result
 
 
-def _by_key(
-    mirror: Mirror, marks: Iterable[tuple[int, str, str | None, int]], leased: set[Key]
-) -> tuple[dict[Key, Marked], list[Marked]]:
-    marked: dict[Key, Marked] = {}
-    unreadable = []
-    for mark_id, text, tombstone_keys, marked_at in marks:
-        try:
-            key = keys.decode(mirror.model, text)
-        except Exception:  # noqa: BLE001 - whatever the field raises for a text it doesn't know
-            unreadable.append(Marked(text, [mark_id]))
-            continue
-        if key in leased:
-            continue
-        item = marked.setdefault(key, Marked(text, since=marked_at))
-        item.ids.append(mark_id)
-        item.until = marked_at
-        item.tombstone_keys = tombstone_keys or item.tombstone_keys
-    return marked, unreadable
+def _read(mirror: Mirror, using: str, after: int, limit: int, leased: set[Key]) -> tuple[Claim, int | None]:
+    """The marks from ``after`` on, by key, and the last one's id if there are more.
+
+    Reads on while they name the same keys over and over: a hot row's backlog is one data point.
+    """
+    found = Claim()
+    marks = Mark.objects.using(using).filter(mirror=mirror.label).order_by("id")
+    marks = marks.values_list("id", "key", "tombstone_keys", "marked_at")
+    for _ in range(PAGES_AT_MOST):
+        page = list(marks.filter(id__gt=after)[:limit])
+        for mark_id, text, tombstone_keys, marked_at in page:
+            try:
+                key = keys.decode(mirror.model, text)
+            except Exception:  # noqa: BLE001 - whatever the field raises for a text it doesn't know
+                found.unreadable.append(Marked(text, [mark_id]))
+                continue
+            if key in leased:
+                continue
+            item = found.marked.setdefault(key, Marked(text, since=marked_at))
+            item.ids.append(mark_id)
+            item.until = marked_at
+            item.tombstone_keys = tombstone_keys or item.tombstone_keys
+        if len(page) < limit:
+            return found, None
+        after = page[-1][0]
+        if len(found.marked) >= limit:
+            break
+    return found, after
 
 
 def _due(items: Sequence[Marked], batch_size: int, due_at: int, more: bool) -> int:

@@ -64,9 +64,7 @@ def _insert(using: str, entries: Sequence[Entry]) -> None:
     with connection.cursor() as cursor:
         for start in range(0, len(entries), PAGE):
             page = entries[start : start + PAGE]
-            cursor.execute(
-                _insert_sql(connection.vendor, len(page)), [value for entry in page for value in entry]
-            )
+            cursor.execute(_insert_sql(connection.vendor, len(page)), [value for entry in page for value in entry])
 
 
 def _migrated(using: str) -> bool:
