@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 
@@ -31,9 +32,14 @@ if DATABASE == "sqlite":
     }
 else:
     DATABASES = {"default": services.database_settings(DATABASE)}
+# A worker process that a test starts uses the test's database, broker and emulator.
+DATABASES["default"]["NAME"] = os.environ.get("RJMETRICS_TEST_DATABASE_NAME", DATABASES["default"]["NAME"])
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.library"]
-CELERY_BROKER_URL = "memory://"
-CELERY_BROKER_TRANSPORT_OPTIONS = {}
+CELERY_BROKER_URL = os.environ.get("RJMETRICS_TEST_BROKER", "memory://")
+CELERY_TASK_DEFAULT_QUEUE = os.environ.get("RJMETRICS_TEST_QUEUE", "celery")
+if CELERY_BROKER_URL != "filesystem://":
+    CELERY_BROKER_TRANSPORT_OPTIONS = {}
 CELERY_BEAT_SCHEDULE = dict(CELERY_BEAT_SCHEDULE)
 RJMETRICS = {"CLIENT_ID": 1, "API_KEY": "emulator-key", "BACKEND": "django_rjmetrics.backends.locmem.Backend"}
+RJMETRICS = json.loads(os.environ.get("RJMETRICS_TEST_SETTINGS", json.dumps(RJMETRICS)))
