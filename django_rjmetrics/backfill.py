@@ -11,10 +11,11 @@ from django.db.models import QuerySet
 
 from . import keys
 from .backends import BaseBackend
-from .delivery import Delivery, Page, Report, refuse_open_transaction
+from .delivery import Delivery, Report, refuse_open_transaction
 from .exceptions import RecordError
 from .keys import Key
 from .mirror import Mirror
+from .pages import Page
 from .pending import claims
 from .pending.claims import Marked
 

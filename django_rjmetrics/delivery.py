@@ -17,11 +17,20 @@ from django.db import connections
 
 from .backends import BaseBackend, Batch
 from .conf import settings
-from .exceptions import Ambiguous, DeliveryError, OpenTransaction, ReadFailed, RecordError, Refused
-from .keys import Key
+from .exceptions import (
+    AllRefused,
+    Ambiguous,
+    DeliveryError,
+    OpenTransaction,
+    ReadFailed,
+    RecordError,
+    Refused,
+    ServerError,
+)
 from .mirror import Mirror
+from .pages import Page, Point, Shipment, pack
 from .pending import claims, states
-from .pending.claims import Held, Marked, Settlement
+from .pending.claims import Marked
 from .retry import retry_delay
 
 logger = logging.getLogger("django_rjmetrics")
@@ -30,37 +39,11 @@ logger = logging.getLogger("django_rjmetrics")
 MARGIN = 1.0
 # Failures in a row after which a backfill gives a batch up: some minutes.
 ATTEMPTS = 10
-
-
-@dataclass
-class Page:
-    """Keys of one mirror that are sent and settled together.
-
-    Attributes:
-        held: their lease; None for a sandbox run, which has none.
-        marked: what is known of each key, in the order to send them.
-        tombstones: whether keys without a row are deleted records; a backfill's rows may just be gone.
-    """
-
-    mirror: Mirror
-    using: str
-    held: Held | None
-    marked: dict[Key, Marked]
-    tombstones: bool
-    outcome: Settlement = field(default_factory=Settlement)
-    error: DeliveryError | None = None
-    read: bool = False
-    under_way: int = 0
-    lost: bool = False
-
-
-@dataclass
-class Shipment:
-    """A batch on its way, and the page's records in it."""
-
-    page: Page
-    points: list[tuple[Marked, bytes]]
-    attempts: int = 0
+# Records refused one by one, and none taken, after which a mirror counts as refused altogether.
+ALL_REFUSED = 10
+# Failures in a row after which a 500 may be the batch's own, and 500s that convict a single record.
+SUSPICIOUS = 2
+CONFIRM = 4
 
 
 @dataclass
@@ -168,39 +151,16 @@ class Delivery:
         page.read = True
         self._settle_if_done(page)
 
-    def _batches(self, page: Page) -> Iterator[list[tuple[Marked, bytes]]]:
-        """The page's data points in batches; what can't be sent is rejected on the way."""
-        batch: list[tuple[Marked, bytes]] = []
-        size = 2
-        for item, point in self._points(page):
+    def _batches(self, page: Page) -> Iterator[list[Point]]:
+        sendable = self._sendable(page)
+        return pack(sendable, self._batch_size, settings.MAX_BODY_BYTES)
+
+    def _sendable(self, page: Page) -> Iterator[Point]:
+        for item, point in page.points(settings.MAX_BODY_BYTES):
             if isinstance(point, RecordError):
                 self._reject(page, item, str(point))
-                continue
-            if len(point) + 2 > settings.MAX_BODY_BYTES:
-                limit = settings.MAX_BODY_BYTES
-                self._reject(
-                    page, item, f"the record is {len(point)} bytes of JSON; MAX_BODY_BYTES is {limit}"
-                )
-                continue
-            if batch and (len(batch) == self._batch_size or size + len(point) > settings.MAX_BODY_BYTES):
-                yield batch
-                batch, size = [], 2
-            batch.append((item, point))
-            size += len(point) + 1
-        if batch:
-            yield batch
-
-    def _points(self, page: Page) -> Iterator[tuple[Marked, bytes | RecordError]]:
-        missing = dict(page.marked)
-        for key, point in page.mirror.data_points(list(page.marked), page.using):
-            # A queryset of the user's that joins may give a row twice.
-            if (item := missing.pop(key, None)) is not None:
+            else:
                 yield item, point
-        if page.tombstones and page.mirror.on_delete == "tombstone":
-            for key, tombstone in page.mirror.tombstones(missing, page.using):
-                yield missing[key], tombstone
-        else:
-            page.outcome.delivered += missing.values()
 
     def _make_room(self, places: int) -> None:
         """Deal with what has ended, and start what is to be sent again, until so many places are free."""
@@ -237,7 +197,12 @@ class Delivery:
         try:
             future.result()
         except Refused as error:
-            self._bisect(shipment, error)
+            if len(items) > 1:
+                self._bisect(shipment)
+            else:
+                self._refused(page, items[0], error)
+        except ServerError as error:
+            self._follow(shipment, error)
         except DeliveryError as error:
             self._failed(shipment, error)
         except Exception as error:
@@ -249,28 +214,51 @@ class Delivery:
             self._on_progress(len(items))
         self._settle_if_done(page)
 
-    def _bisect(self, shipment: Shipment, error: DeliveryError) -> None:
-        if len(shipment.points) == 1:
-            self._reject(shipment.page, shipment.points[0][0], str(error))
-            return
+    def _bisect(self, shipment: Shipment) -> None:
+        # Depth first: the first culprit is known after a few requests, not after all of them.
         middle = len(shipment.points) // 2
-        for half in (shipment.points[:middle], shipment.points[middle:]):
+        for half in (shipment.points[middle:], shipment.points[:middle]):
             shipment.page.under_way += 1
-            self._again.append(Shipment(shipment.page, half))
+            self._again.appendleft(Shipment(shipment.page, half))
+
+    def _refused(self, page: Page, item: Marked, error: DeliveryError) -> None:
+        """One record was refused by itself; where all are, the mirror is at fault and they stay pending."""
+        page.refused.append((item, str(error)))
+        if len(page.refused) >= ALL_REFUSED and not self.report(page.mirror).sent:
+            self._stop(page, AllRefused(f"every record is refused: {error}", status=error.status))
+
+    def _follow(self, shipment: Shipment, error: ServerError) -> None:
+        """A 500 is the server's trouble, unless it follows one batch around while others are taken."""
+        page = shipment.page
+        others_taken = self.report(page.mirror).sent > 0
+        if others_taken or page.failures >= SUSPICIOUS or shipment.attempts >= SUSPICIOUS:
+            if len(shipment.points) > 1:
+                self._bisect(shipment)
+                return
+            if others_taken and shipment.attempts + 1 >= CONFIRM:
+                self._reject(page, shipment.points[0][0], f"{error}, {CONFIRM} times, while others were taken")
+                return
+            if others_taken:
+                self._send_later(shipment, error)
+                return
+        self._failed(shipment, error)
 
     def _failed(self, shipment: Shipment, error: DeliveryError) -> None:
         page = shipment.page
         items = [item for item, _ in shipment.points]
         if error.ambiguous:
-            page.outcome.ambiguous += [item for item in items if item not in page.outcome.ambiguous]
+            page.outcome.ambiguous.update((item.text, item) for item in items)
+        if self._persistent and shipment.attempts + 1 < ATTEMPTS and not error.final:
+            self._send_later(shipment, error)
+        else:
+            self._stop(page, error)
+
+    def _send_later(self, shipment: Shipment, error: DeliveryError) -> None:
         shipment.attempts += 1
-        if self._persistent and shipment.attempts < ATTEMPTS and not error.final:
-            delay = retry_delay(shipment.attempts, error.retry_after)
-            self._not_before = max(self._not_before, time.monotonic() + delay)
-            page.under_way += 1
-            self._again.append(shipment)
-            return
-        self._stop(page, error)
+        delay = retry_delay(shipment.attempts, error.retry_after)
+        self._not_before = max(self._not_before, time.monotonic() + delay)
+        shipment.page.under_way += 1
+        self._again.append(shipment)
 
     def _stop(self, page: Page, error: DeliveryError) -> None:
         page.error = error
@@ -287,6 +275,9 @@ class Delivery:
     def _settle_if_done(self, page: Page) -> None:
         if not page.read or page.under_way:
             return
+        if not isinstance(page.error, AllRefused):
+            for item, reason in page.refused:
+                self._reject(page, item, reason)
         if page.held:
             claims.settle(page.mirror, page.held, page.marked.values(), page.outcome)
             if page.error:

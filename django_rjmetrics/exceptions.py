@@ -88,6 +88,12 @@ class CredentialsRefused(DeliveryError):
     final = True
 
 
+class AllRefused(DeliveryError):
+    """Every record of a mirror is refused: the mirror's declaration is wrong, not the records."""
+
+    final = True
+
+
 class ReadFailed(DeliveryError):
     """The mirror's rows could not be read: its queryset, or the database, raised."""
 

@@ -12,9 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .backends import BaseBackend, get_backend
 from .conf import settings
-from .delivery import Delivery, Page, Report, refuse_open_transaction
+from .delivery import Delivery, Report, refuse_open_transaction
 from .exceptions import DeliveryError
 from .mirror import Mirror
+from .pages import Page
 from .pending import claims, states
 from .pending.claims import Settlement
 
@@ -38,9 +39,7 @@ class Flush:
     again_in: float | None = None
 
 
-def flush(
-    mirrors: Sequence[Mirror], using: str, *, linger: float = 0.0, seconds: float | None = None
-) -> Flush:
+def flush(mirrors: Sequence[Mirror], using: str, *, linger: float = 0.0, seconds: float | None = None) -> Flush:
     """Send what is pending of the mirrors in the database ``using``, in this process.
 
     A short batch waits until its oldest mark is ``linger`` seconds old. After ``seconds`` no more is claimed.
@@ -119,12 +118,10 @@ def _pages(
             if claim.held:
                 claimed = True
                 outcome = Settlement(
-                    rejected=[
-                        (item, f"{item.text!r} is no key of {mirror.label}") for item in claim.unreadable
-                    ]
+                    rejected=[(item, f"{item.text!r} is no key of {mirror.label}") for item in claim.unreadable]
                 )
                 delivery.report(mirror).rejected += len(claim.unreadable)
-                yield Page(mirror, using, claim.held, claim.marked, tombstones=True, outcome=outcome)
+                yield Page(mirror, using, claim.held, claim.marked, True, outcome=outcome, failures=claim.failures)
         delivery.drain()
 
 

@@ -188,7 +188,7 @@ def test_settle_keeps_the_lease_of_ambiguous_records_alone(codes: Mirror) -> Non
     found = claim(codes)
     assert found.held
     ends = Lease.objects.get().expires_at
-    outcome = Settlement(delivered=[found.marked["a"]], ambiguous=[found.marked["b"]])
+    outcome = Settlement(delivered=[found.marked["a"]], ambiguous={"b": found.marked["b"]})
     claims.settle(codes, found.held, found.marked.values(), outcome)
     assert pending() == ["b"]
     assert claim(codes).held is None

@@ -72,22 +72,24 @@ class Claim:
         held: the lease, or None where nothing was taken.
         marked: the keys to send, in the order of their oldest marks.
         unreadable: marks whose key the model's field doesn't understand.
+        failures: how often in a row the mirror's delivery has failed.
         after: where the next claim of this run goes on, or None at the end.
     """
 
     held: Held | None = None
     marked: dict[Key, Marked] = field(default_factory=dict)
     unreadable: list[Marked] = field(default_factory=list)
+    failures: int = 0
     after: int | None = None
 
 
 @dataclass
 class Settlement:
-    """What became of a page of keys."""
+    """What became of a page of keys; ``ambiguous`` ones by their text."""
 
     delivered: list[Marked] = field(default_factory=list)
     rejected: list[tuple[Marked, str]] = field(default_factory=list)
-    ambiguous: list[Marked] = field(default_factory=list)
+    ambiguous: dict[str, Marked] = field(default_factory=dict)
 
 
 def databases() -> list[str]:
@@ -127,8 +129,8 @@ def _transaction(using: str) -> Iterator[None]:
         yield
 
 
-def _lock(label: str, using: str) -> tuple[bool, int]:
-    """Locks the mirror's state row; returns whether it backs off, and the database's clock.
+def _lock(label: str, using: str) -> tuple[int, bool, int]:
+    """Locks the mirror's state row; returns its failures, whether it backs off, and the database's clock.
 
     A write comes first on purpose: SQLite waits for its lock only then, and REPEATABLE READ on MariaDB takes
     its snapshot after it.
@@ -138,9 +140,12 @@ def _lock(label: str, using: str) -> tuple[bool, int]:
         states.bulk_create([MirrorState(mirror=label)], ignore_conflicts=True)
         states.filter(mirror=label).update(claims=F("claims") + 1)
     rows = states.filter(mirror__in=[label, EVERYWHERE]).annotate(clock=DatabaseNow())
-    ends = list(rows.values_list("resume_at", "clock"))
-    now = ends[0][1]
-    return any(resume_at > now for resume_at, _ in ends), now
+    found = {
+        name: (failures, end, now)
+        for name, failures, end, now in rows.values_list("mirror", "failures", "resume_at", "clock")
+    }
+    failures, _, now = found[label]
+    return failures, any(end > now for _, end, _ in found.values()), now
 
 
 def _leased(mirror: Mirror, using: str, now: int) -> set[Key]:
@@ -170,10 +175,11 @@ def claim(mirror: Mirror, using: str, *, after: int, limit: int, batch_size: int
     """
     started = time.monotonic()
     with _transaction(using):
-        backs_off, now = _lock(mirror.label, using)
+        failures, backs_off, now = _lock(mirror.label, using)
         if backs_off:
             return Claim()
         result, last = _read(mirror, using, after, limit, _leased(mirror, using, now))
+        result.failures = failures
         items = list(result.marked.items())
         due = _due([item for _, item in items], batch_size, now - int(linger * SECOND), last is not None)
         result.marked = dict(items[:due])
@@ -191,8 +197,8 @@ def _read(mirror: Mirror, using: str, after: int, limit: int, leased: set[Key]) 
     Reads on while they name the same keys over and over: a hot row's backlog is one data point.
     """
     found = Claim()
-    marks = Mark.objects.using(using).filter(mirror=mirror.label).order_by("id")
-    marks = marks.values_list("id", "key", "tombstone_keys", "marked_at")
+    of_mirror = Mark.objects.using(using).filter(mirror=mirror.label).order_by("id")
+    marks = of_mirror.values_list("id", "key", "tombstone_keys", "marked_at")
     for _ in range(PAGES_AT_MOST):
         page = list(marks.filter(id__gt=after)[:limit])
         for mark_id, text, tombstone_keys, marked_at in page:
@@ -235,7 +241,7 @@ def lease(mirror: Mirror, using: str, page: Sequence[Key]) -> tuple[Held | None,
     """
     started = time.monotonic()
     with _transaction(using):
-        _, now = _lock(mirror.label, using)
+        _, _, now = _lock(mirror.label, using)
         leased = _leased(mirror, using, now)
         free = [key for key in page if key not in leased]
         append(using, [(mirror.label, keys.encode(key), None) for key in page if key in leased])
@@ -266,7 +272,7 @@ def settle(mirror: Mirror, held: Held, page: Iterable[Marked], outcome: Settleme
         _lock(mirror.label, using)
         leases = Lease.objects.using(using).filter(id=held.id)
         if outcome.ambiguous:
-            kept = leases.update(keys=json.dumps([item.text for item in outcome.ambiguous]))
+            kept = leases.update(keys=json.dumps(list(outcome.ambiguous)))
         else:
             kept, _ = leases.delete()
         done = [*outcome.delivered, *(item for item, _ in outcome.rejected)]

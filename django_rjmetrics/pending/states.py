@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from ..clock import SECOND, database_now
-from ..exceptions import CredentialsRefused, DeliveryError
+from ..exceptions import AllRefused, CredentialsRefused, DeliveryError
 from ..mirror import Mirror
 from ..models import Lease, Mark, MirrorState, Rejection
 from ..retry import retry_delay
@@ -45,12 +45,12 @@ def back_off(label: str, using: str, error: DeliveryError) -> float:
     For the mirror, or for all of them where the error is everywhere. Workers that fail together count as one.
     """
     name = EVERYWHERE if error.everywhere else label
-    paused = isinstance(error, CredentialsRefused)
+    paused = isinstance(error, (AllRefused, CredentialsRefused))
     states = MirrorState.objects.using(using)
     states.bulk_create([MirrorState(mirror=name)], ignore_conflicts=True)
     now = database_now(using)
     failures = states.values_list("failures", flat=True).get(mirror=name) + 1
-    delay = PROBE_SECONDS if paused else retry_delay(failures, error.retry_after)
+    delay = PROBE_SECONDS if isinstance(error, CredentialsRefused) else retry_delay(failures, error.retry_after)
     states.filter(mirror=name, resume_at__lte=now).update(
         failures=failures, resume_at=now + int(delay * SECOND), paused=paused
     )
