@@ -49,6 +49,11 @@ def disconnect(mirror: Mirror) -> None:
                 post_delete.disconnect(_deleted, sender=sender)
 
 
+def mirrors_of(model: type[Model]) -> tuple[Mirror, ...]:
+    """The mirrors that a row of the model, or of the model it is a proxy of, shows in."""
+    return _mirrors.get(_concrete(model), ())
+
+
 def _concrete(model: type[Model]) -> type[Model]:
     concrete = model._meta.concrete_model
     assert concrete is not None
@@ -91,9 +96,7 @@ def _wrap_save_table(model: type[Model]) -> None:
         write = partial(own, self) if own else super(model, self)._save_table  # type: ignore[misc]
         arguments = (raw, cls, force_insert, force_update, using, update_fields)
         assert using is not None
-        mirrors = (
-            [m for m in _mirrors[model] if m.shows(update_fields)] if cls is model and capturing() else []
-        )
+        mirrors = [m for m in _mirrors[model] if m.shows(update_fields)] if cls is model and capturing() else []
         if not mirrors:
             return bool(write(*arguments))
         # No savepoint: a failing write leaves the caller's transaction as it would without us.
@@ -122,7 +125,7 @@ def _saved(sender: type[Model], using: str, **kwargs: Any) -> None:
 
 
 def _deleted(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
-    mirrors = _mirrors.get(_concrete(sender), ())
+    mirrors = mirrors_of(sender)
     if not mirrors or not capturing():
         return
     key = keys.encode(instance.pk)
