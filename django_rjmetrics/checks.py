@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import celery
 from django.conf import settings as django_settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import connections, router
 
-from . import conf
+from . import clock, conf
 from .backends import get_backend
-from .columns import TABLE_NAME
 from .conf import settings
+from .mirror import Mirror
+from .pending.claims import databases
 from .registry import registry
-from .validation import mirror_problems, secret_columns
+from .validation import keys_unique, mirror_problems, secret_columns
 from .wakeup import FLUSH
 
 HTTP_BACKEND = "django_rjmetrics.backends.http.Backend"
 
 # name: (types, smallest, largest, what to write)
-RANGES: dict[str, tuple[tuple[type, ...], float, float, str]] = {
-    "BATCH_SIZE": ((int,), 1, 100, "an integer from 1 to 100, the API's limit"),
-    "MAX_BODY_BYTES": ((int,), 1_024, 5_242_880, "an integer from 1024 to 5242880"),
-    "CONCURRENCY": ((int,), 1, 64, "an integer from 1 to 64"),
+RANGES: dict[str, tuple[type[int] | tuple[type[int], type[float]], float, float, str]] = {
+    "BATCH_SIZE": (int, 1, 100, "an integer from 1 to 100, the API's limit"),
+    "MAX_BODY_BYTES": (int, 1_024, 5_242_880, "an integer from 1024 to 5242880"),
+    "CONCURRENCY": (int, 1, 64, "an integer from 1 to 64"),
     "TIMEOUT": ((int, float), 0.1, 300, "seconds, from 0.1 to 300"),
     "LINGER": ((int, float), 0, 300, "seconds, from 0 to 300"),
 }
@@ -40,14 +41,21 @@ def register() -> None:
 
 
 def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E006: ``settings.RJMETRICS``."""
-    return list(_settings_problems())
+    """E001 to E003: ``settings.RJMETRICS``."""
+    found: list[checks.CheckMessage] = list(settings_problems())
+    if settings.ENABLED is True and isinstance(_given(), dict):
+        found += _backend_problems()
+    return found
 
 
-def _settings_problems() -> Iterator[checks.CheckMessage]:
+def _given() -> Any:
     given = getattr(django_settings, "RJMETRICS", None)
-    if given is None:
-        given = {}
+    return {} if given is None else given
+
+
+def settings_problems() -> Iterator[checks.Error]:
+    """What is wrong with the names, types and ranges in ``settings.RJMETRICS``."""
+    given = _given()
     if not isinstance(given, dict):
         yield checks.Error(
             "RJMETRICS is not a dictionary.",
@@ -73,8 +81,6 @@ def _settings_problems() -> Iterator[checks.CheckMessage]:
             yield checks.Error(
                 f"RJMETRICS[{name!r}] is {value!r}.", hint="Set it to True or False.", id="rjmetrics.E002"
             )
-    if settings.ENABLED is True:
-        yield from _backend_problems()
 
 
 def _backend_problems() -> Iterator[checks.CheckMessage]:
@@ -86,21 +92,23 @@ def _backend_problems() -> Iterator[checks.CheckMessage]:
         yield checks.Error(str(error), hint=hint, id="rjmetrics.E003")
     except Exception as error:  # noqa: BLE001 - somebody's own backend
         yield checks.Error(
-            f"The backend {settings.BACKEND} does not open: {type(error).__name__}.", hint=hint, id="rjmetrics.E003"
+            f"RJMETRICS['BACKEND'] is {settings.BACKEND!r}, which does not open: {type(error).__name__}.",
+            hint=hint,
+            id="rjmetrics.E003",
         )
     else:
         backend.close()
 
 
 def check_mirrors(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E010 to E019, W001 and W004: the registered mirrors."""
+    """E010 to E020, W001, W004 and W005: the registered mirrors."""
     found: list[checks.CheckMessage] = []
     tables: dict[str, str] = {}
     for mirror in registry:
         problems = mirror_problems(mirror)
         found += [checks.Error(p.message, hint=p.hint, obj=type(mirror), id=p.id) for p in problems]
         table = mirror.table_name
-        if table in tables:
+        if isinstance(table, str) and tables.setdefault(table, mirror.label) != mirror.label:
             found.append(
                 checks.Error(
                     f"{tables[table]} and {mirror.label} are both mirrored to the table {table!r}.",
@@ -109,27 +117,45 @@ def check_mirrors(**kwargs: Any) -> list[checks.CheckMessage]:
                     id="rjmetrics.E013",
                 )
             )
-        tables[table] = mirror.label
-        if "__" in table and TABLE_NAME.fullmatch(table):
-            found.append(
-                checks.Warning(
-                    f"The table name {table!r} of {mirror.label} has a double underscore.",
-                    hint="The warehouse was seen to trip over these: use single ones.",
-                    obj=type(mirror),
-                    id="rjmetrics.W004",
-                )
-            )
-        if not problems and (secrets := secret_columns(mirror)):
-            found.append(
-                checks.Warning(
-                    f"{type(mirror).__name__} ({mirror.label}) sends what looks like a secret: "
-                    f"{', '.join(secrets)}.",
-                    hint="Drop it from fields or exclude it; if it is none, silence rjmetrics.W001.",
-                    obj=type(mirror),
-                    id="rjmetrics.W001",
-                )
-            )
+        if not problems:
+            found += _soundness(mirror)
     return found
+
+
+def _soundness(mirror: Mirror) -> Iterator[checks.CheckMessage]:
+    """What may be meant, of a mirror that can be sent."""
+    name = f"{type(mirror).__name__} ({mirror.label})"
+    kind = type(mirror)
+    alias = router.db_for_write(mirror.model)
+    vendor = connections[alias].vendor
+    if vendor not in clock.SQL:
+        yield checks.Error(
+            f"{name}: the database {alias!r} is of the kind {vendor!r}, where changes can't be marked.",
+            hint=f"These can: {', '.join(clock.SQL)}. Unregister the mirror.",
+            obj=kind,
+            id="rjmetrics.E020",
+        )
+    if "__" in mirror.table_name:
+        yield checks.Warning(
+            f"{name}: the table name {mirror.table_name!r} has a double underscore.",
+            hint="The warehouse was seen to trip over these: use single ones.",
+            obj=kind,
+            id="rjmetrics.W004",
+        )
+    if secrets := secret_columns(mirror):
+        yield checks.Warning(
+            f"{name} sends what looks like a secret: {', '.join(secrets)}.",
+            hint="Drop it from fields or exclude it; if it is none, silence rjmetrics.W001.",
+            obj=kind,
+            id="rjmetrics.W001",
+        )
+    if not keys_unique(mirror):
+        yield checks.Warning(
+            f"{name}: nothing keeps the remote key ({', '.join(mirror.keys)}) unique.",
+            hint="Rows with equal keys overwrite each other in the warehouse: constrain the fields to be unique.",
+            obj=kind,
+            id="rjmetrics.W005",
+        )
 
 
 def check_surroundings(**kwargs: Any) -> list[checks.CheckMessage]:
@@ -140,21 +166,23 @@ def check_surroundings(**kwargs: Any) -> list[checks.CheckMessage]:
             checks.Warning(
                 "No sweep is scheduled: what is pending when a process dies would wait for the next save.",
                 hint=f"Have Celery beat run {FLUSH!r} every minute (CELERY_BEAT_SCHEDULE). If cron runs "
-                "rjmetrics_flush, or rjmetrics_flush --watch is a service, silence rjmetrics.W002.",
+                "rjmetrics_flush, rjmetrics_flush --watch is a service or beat's schedule is elsewhere, "
+                "silence rjmetrics.W002.",
                 id="rjmetrics.W002",
             )
         )
-    for alias in connections:
-        connection = connections[alias]
+    for alias in databases():
+        connection: Any = connections[alias]
+        mode = str(connection.settings_dict["OPTIONS"].get("transaction_mode")).upper()
         if (
             connection.vendor == "sqlite"
-            and connection.settings_dict["OPTIONS"].get("transaction_mode") != "IMMEDIATE"
-            and connection.settings_dict["NAME"] != ":memory:"
+            and mode not in {"IMMEDIATE", "EXCLUSIVE"}
+            and not connection.is_in_memory_db()
         ):
             found.append(
                 checks.Warning(
                     f"The SQLite database {alias!r} starts its transactions as DEFERRED.",
-                    hint='A worker\'s commit makes others\' fail with "database is locked": set '
+                    hint="A worker's commit makes others' fail with \"database is locked\": set "
                     'OPTIONS = {"transaction_mode": "IMMEDIATE"}.',
                     id="rjmetrics.W003",
                 )
@@ -164,4 +192,8 @@ def check_surroundings(**kwargs: Any) -> list[checks.CheckMessage]:
 
 def _sweep_scheduled() -> bool:
     schedule = celery.current_app.conf.beat_schedule or {}
-    return any(entry.get("task") == FLUSH for entry in schedule.values())
+    entries = schedule.values() if isinstance(schedule, Mapping) else ()
+    return any(
+        (entry.get("task") if isinstance(entry, Mapping) else getattr(entry, "task", None)) == FLUSH
+        for entry in entries
+    )

@@ -35,7 +35,7 @@ class DatabaseNow(Func):
 
     output_field = BigIntegerField()
 
-    def as_sql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: SQLCompiler, connection: Any, *args: Any, **extra: Any) -> Any:
         return now_sql(connection.vendor), []
 
 

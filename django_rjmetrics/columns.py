@@ -77,7 +77,9 @@ def sources(mirror: Mirror) -> list[str]:
     meta = mirror.model._meta
     named = mirror.fields or ()
     if named == "__all__":
-        chosen = [field.name for field in meta.concrete_fields if field.name not in mirror.exclude]
+        chosen = [
+            field.name for field in meta.concrete_fields if {field.name, field.attname}.isdisjoint(mirror.exclude)
+        ]
     else:
         chosen = list(named)
     present = {_field_name(mirror.model, name) for name in chosen}
@@ -87,14 +89,23 @@ def sources(mirror: Mirror) -> list[str]:
 
 def key_sources(mirror: Mirror) -> list[str]:
     """The names of the fields that form the remote key: ``keys``, or those of the primary key."""
-    return list(mirror.keys) or [field.name for field in mirror.model._meta.pk_fields]  # type: ignore[attr-defined]
+    return list(mirror.keys) or [field.name for field in mirror.model._meta.pk_fields]
 
 
 def _field_name(model: type[models.Model], name: str) -> str:
     try:
-        return model._meta.get_field(name).name
+        return str(_field(model, name).name)
     except FieldDoesNotExist:
         return name
+
+
+def _field(model: type[models.Model], step: str) -> Any:
+    return model._meta.pk if step == "pk" else model._meta.get_field(step)
+
+
+def attname(model: type[models.Model], name: str) -> str:
+    """The attribute that holds the value of the model's field ``name``."""
+    return str(_field(model, name).attname)
 
 
 def method_of(mirror: Mirror, name: str) -> Callable[[Any], Any] | None:
@@ -114,16 +125,12 @@ def resolve(mirror: Mirror, name: str, annotations: Iterable[str]) -> Column | s
         return Column(column or name, name, None, method, json_value, local_names(mirror.model, reads))
     if name in annotations:
         reads = mirror.reads.get(name)
-        return Column(
-            column or _flat(name), name, name, None, json_value, local_names(mirror.model, reads)
-        )
+        return Column(column or _flat(name), name, name, None, json_value, local_names(mirror.model, reads))
     found = _walk(mirror.model, name)
     if isinstance(found, str):
         return found
     path, field, first = found
-    return Column(
-        column or _flat(path), name, path, None, _converter(field), local_names(mirror.model, [first])
-    )
+    return Column(column or _flat(path), name, path, None, _converter(field), local_names(mirror.model, [first]))
 
 
 def _flat(path: str) -> str:
@@ -131,15 +138,17 @@ def _flat(path: str) -> str:
 
 
 def local_names(model: type[models.Model], names: Iterable[str] | None) -> frozenset[str] | None:
-    """The names and attnames by which ``save(update_fields=...)`` may call these fields; None stays None."""
+    """The names and attnames by which ``save(update_fields=...)`` may call these fields; None: can't be told."""
     if names is None:
         return None
     fields = [model._meta.get_field(name) for name in names]
     shown = {name for field in fields for name in (field.name, getattr(field, "attname", field.name))}
     for field in fields:
-        # A generated column changes with the columns it is made from.
+        # A generated column changes with the columns it is made from, which Django tells from 6.0 on.
         if getattr(field, "generated", False):
-            for source in field.referenced_fields:  # type: ignore[union-attr]
+            if not hasattr(field, "referenced_fields"):
+                return None
+            for source in field.referenced_fields:
                 shown |= {source.name, source.attname}
     return frozenset(shown)
 
@@ -151,7 +160,7 @@ def _walk(model: type[models.Model], name: str) -> tuple[str, models.Field[Any, 
     here: type[models.Model] = model
     for position, step in enumerate(steps):
         try:
-            field: Any = here._meta.pk if step == "pk" else here._meta.get_field(step)
+            field = _field(here, step)
         except FieldDoesNotExist:
             choices = ", ".join(sorted(_selectable(here)))
             what = "a field, an annotation or a method" if position == 0 else "a field"
@@ -164,12 +173,7 @@ def _walk(model: type[models.Model], name: str) -> tuple[str, models.Field[Any, 
         path.append(field.attname if last else field.name)
         if not last:
             here = field.related_model
-    return LOOKUP_SEP.join(path), field, _own_field(model, steps[0])
-
-
-def _own_field(model: type[models.Model], step: str) -> str:
-    field: Any = model._meta.pk if step == "pk" else model._meta.get_field(step)
-    return str(field.name)
+    return LOOKUP_SEP.join(path), field, _field_name(model, steps[0])
 
 
 def _selectable(model: type[models.Model]) -> Iterator[str]:
@@ -188,6 +192,6 @@ def _converter(field: models.Field[Any, Any]) -> Callable[[Any], Any] | None:
             return json_value(value)
         except Unsupported:
             # As Django's serializers write a field's own type: they hand value_to_string() the instance.
-            return value_field.value_to_string(SimpleNamespace(**{value_field.attname: value}))
+            return json_value(value_field.value_to_string(SimpleNamespace(**{value_field.attname: value})))
 
     return convert

@@ -34,13 +34,13 @@ def decode(model: type[Model], text: str) -> Key:
 
     Raises ValueError or ValidationError for a text that the key's field doesn't understand.
     """
-    fields: list[Field[Any, Any]] = model._meta.pk_fields  # type: ignore[attr-defined]
+    fields: list[Field[Any, Any]] = model._meta.pk_fields
     if len(fields) == 1:
         return _decode_part(fields[0], text)
     parts = json.loads(text)
-    if len(parts) != len(fields):
-        raise ValueError(f"{model._meta.label} has a key of {len(fields)} fields, not {len(parts)}.")
-    return tuple(_decode_part(field, part) for field, part in zip(fields, parts))
+    if not isinstance(parts, list) or len(parts) != len(fields):
+        raise ValueError(f"{model._meta.label} has a key of {len(fields)} fields, as a JSON array.")
+    return tuple(_decode_part(field, part) for field, part in zip(fields, parts, strict=True))
 
 
 def _decode_part(field: Field[Any, Any], text: Any) -> Key:

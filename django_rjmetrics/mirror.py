@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,13 +14,16 @@ from django.db.models import F, Model, QuerySet
 
 from . import columns as columns_module
 from .clock import SECOND
-from .columns import Column, Problem
+from .columns import Column
 from .exceptions import RecordError
 from .keys import Key
 from .values import Unsupported, encode, json_value
 
 if TYPE_CHECKING:
     from .pending.claims import Marked
+
+# SQLite gets an OR of composite keys, nested no deeper than 1000.
+COMPOSITE_KEYS = 500
 
 
 class Mirror:
@@ -104,49 +108,56 @@ class Mirror:
         try:
             columns = self.plan.key_columns
             values = {column.name: _convert(column, getattr(instance, column.path or "")) for column in columns}
-        except (ImproperlyConfigured, Unsupported):
+            return encode(values).decode()
+        except Exception:  # noqa: BLE001 - such as a deferred field of a row that is gone; the delete goes on
             return None
-        return encode(values).decode()
 
     def rows(self, using: str) -> QuerySet[Any]:
         """``get_queryset()`` on the database ``using``, unordered."""
         return self.get_queryset().using(using).order_by()
 
     def data_points(self, keys: Sequence[Key], using: str) -> Iterator[tuple[Key, bytes | RecordError]]:
-        """The data points of the rows with these primary keys, as they are now, in one query.
+        """The data points of the rows with these primary keys, as they are now, in one query a page.
 
         Yields (primary key, the point as JSON, or why there can't be one). Keys of rows that are not in scope
         are left out.
         """
-        return self.plan.points(self.rows(using).filter(pk__in=keys))
+        for page in self._pages(keys):
+            yield from self.plan.points(self.rows(using).filter(pk__in=page))
+
+    def _pages(self, keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+        """The keys as often as one query can ask for them: at once, but for composite ones."""
+        size = COMPOSITE_KEYS if len(self.model._meta.pk_fields) > 1 else max(1, len(keys))
+        return (keys[start : start + size] for start in range(0, len(keys), size))
 
     def tombstones(self, gone: Mapping[Key, Marked], using: str) -> Iterator[tuple[Key, bytes | RecordError]]:
         """The tombstones of records that are deleted or out of scope, as JSON, by primary key.
 
         Yields a RecordError where the remote key's values went with the row.
         """
-        names = [column.name for column in self.plan.key_columns]
-        still_there: dict[Key, tuple[Any, ...]] = {}
+        columns = self.plan.key_columns
+        names = [column.name for column in columns]
+        still_there: dict[Key, Sequence[Any]] = {}
         if self.keys:
-            paths = [column.path or "" for column in self.plan.key_columns]
-            rows = self.model._base_manager.using(using).filter(pk__in=list(gone))
-            still_there = {key: tuple(values) for key, *values in rows.values_list("pk", *paths)}
+            paths = [column.path or "" for column in columns]
+            for page in self._pages(list(gone)):
+                rows = self.model._base_manager.using(using).filter(pk__in=page)
+                still_there |= {key: values for key, *values in rows.values_list("pk", *paths)}
         for key, item in gone.items():
-            if key in still_there:
-                values = {
-                    column.name: _convert(column, value)
-                    for column, value in zip(self.plan.key_columns, still_there[key])
-                }
+            values: Sequence[Any]
+            if not self.keys:
+                values = key if isinstance(key, tuple) else (key,)
+            elif key in still_there:
+                values = still_there[key]
             elif item.tombstone_keys is not None:
-                values = json.loads(item.tombstone_keys)
-            elif not self.keys:
-                parts = key if isinstance(key, tuple) else (key,)
-                values = {name: json_value(part) for name, part in zip(names, parts)}
+                # parse_float: a Decimal stays exact.
+                kept = json.loads(item.tombstone_keys, parse_float=Decimal)
+                values = [kept.get(name) for name in names]
             else:
                 yield key, RecordError(f"the values of {', '.join(names)} went with the deleted row")
                 continue
             when = dt.datetime.fromtimestamp(item.until / SECOND, dt.timezone.utc)
-            yield key, encode({"keys": names, **values, self.deleted_column: json_value(when)})
+            yield key, self.plan.tombstone([*values, when])
 
 
 class Plan:
@@ -162,10 +173,12 @@ class Plan:
         by_source = {column.source: column for column in self.columns}
         by_path = {column.path: column for column in self.columns if column.path}
         self.key_columns = [
-            by_source.get(name) or by_path[mirror.model._meta.get_field(name).attname]  # type: ignore[union-attr]
+            by_source.get(name) or by_path[columns_module.attname(mirror.model, name)]
             for name in columns_module.key_sources(mirror)
         ]
         self._point = _Encoder(self.columns, self.key_columns)
+        deleted = Column(mirror.deleted_column, mirror.deleted_column, None, None, json_value, None)
+        self.tombstone = _Encoder([*self.key_columns, deleted], self.key_columns)
         self._annotations = set(annotations)
         self.local = self._local_fields(mirror)
 
@@ -187,21 +200,23 @@ class Plan:
 
     def _from_instances(self, rows: QuerySet[Any]) -> Iterator[tuple[Key, bytes | RecordError]]:
         # Lookups ride along as annotations: select_related() could clash with the user's only() or defer().
+        # So do the columns that these may leave out: each would be a query a row.
+        deferring = bool(rows.query.deferred_loading[0])
         aliases = {
             column.path: f"_rjmetrics_{position}"
             for position, column in enumerate(self.columns)
-            if column.path and "__" in column.path and column.path not in self._annotations
+            if column.path and column.path not in self._annotations and (deferring or "__" in column.path)
         }
         rows = rows.annotate(**{alias: F(path) for path, alias in aliases.items()})
-        getters = [_getter(column, aliases) for column in self.columns]
+        getters = [(column.source, _getter(column, aliases)) for column in self.columns]
         for instance in rows:
             values: list[Any] = []
             try:
-                for column, getter in zip(self.columns, getters):
+                for source, getter in getters:  # noqa: B007 - told below
                     values.append(getter(instance))
             except Exception as error:  # noqa: BLE001 - the user's method; it costs its own record only
                 problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-                yield instance.pk, RecordError(f"{column.source}() raised {problem}")
+                yield instance.pk, RecordError(f"{source}() raised {problem}")
             else:
                 yield instance.pk, self._point(values)
 
@@ -223,12 +238,12 @@ class _Encoder:
             for position in self._key_positions:
                 if values[position] is None:
                     return RecordError(f"the key column {self._names[position]} is null")
-            return encode({"keys": self._keys, **dict(zip(self._names, values))})
+            return encode({"keys": self._keys, **dict(zip(self._names, values, strict=True))})
         except Exception:  # noqa: BLE001 - told apart column by column, to name the culprit
             return self._culprit(values)
 
     def _culprit(self, values: list[Any]) -> RecordError:
-        for column, value in zip(self._columns, values):
+        for column, value in zip(self._columns, values, strict=True):
             try:
                 encode(_convert(column, value))
             except Unsupported as error:

@@ -24,8 +24,8 @@ class MirrorRegistry:
     def register(self, model: type[Model], mirror_class: type[Mirror]) -> None:
         """Mirror ``model`` as ``mirror_class`` says, from now on.
 
-        Raises AlreadyRegistered for a model that has a mirror, ImproperlyConfigured for an abstract model or
-        for something that isn't a model and a Mirror.
+        Raises AlreadyRegistered for a model that has a mirror, ImproperlyConfigured for an abstract or swapped
+        model or for something that isn't a model and a Mirror.
         """
         if not (isinstance(model, type) and issubclass(model, Model)):
             raise ImproperlyConfigured(f"register() takes a model, not {model!r}.")
@@ -36,6 +36,8 @@ class MirrorRegistry:
             )
         if model._meta.abstract:
             raise ImproperlyConfigured(f"{model.__name__} is abstract: register the models made from it.")
+        if model._meta.swapped:
+            raise ImproperlyConfigured(f"{model._meta.label} is swapped: register {model._meta.swapped} instead.")
         if model in self._registry:
             raise AlreadyRegistered(
                 f"{model._meta.label} is registered already, with {type(self._registry[model]).__name__}: "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
@@ -13,6 +14,8 @@ from .columns import Column, Problem
 from .mirror import Mirror
 
 _Make = Callable[[str, str, str], Problem]
+
+_FIELDS_HINT = 'List the fields to send, or say fields = "__all__".'
 
 SECRET_WORDS = frozenset({"password", "passwd", "token", "secret", "key", "apikey"})
 
@@ -27,25 +30,33 @@ def secret_columns(mirror: Mirror) -> list[str]:
     return [name for name in columns.sources(mirror) if SECRET_WORDS & set(re.split(r"_+", name.lower()))]
 
 
+def keys_unique(mirror: Mirror) -> bool:
+    """Whether the model itself sees that no two rows have the same remote key."""
+    meta = mirror.model._meta
+    keys = {columns.attname(mirror.model, name) for name in columns.key_sources(mirror)}
+    sets: list[Iterable[str]] = [[field.name for field in meta.pk_fields], *meta.unique_together]
+    sets += [[field.name] for field in meta.concrete_fields if field.unique]
+    sets += [constraint.fields for constraint in meta.total_unique_constraints]
+    return any(keys >= {columns.attname(mirror.model, name) for name in names} for names in sets)
+
+
 def _problems(mirror: Mirror) -> Iterator[Problem]:
     name = type(mirror).__name__
 
     def problem(check_id: str, message: str, hint: str) -> Problem:
         return Problem(f"rjmetrics.{check_id}", f"{name} ({mirror.label}): {message}", hint)
 
+    misshapen = list(_shape_problems(mirror, problem))
+    yield from misshapen
+    if misshapen:
+        # What follows takes the options for what they should be.
+        return
     if not columns.TABLE_NAME.fullmatch(mirror.table_name):
         yield problem(
             "E012",
             f"the table name {mirror.table_name!r} is not one the API takes.",
             "Set table to a name of letters, digits and underscores.",
         )
-    if not mirror.fields or (isinstance(mirror.fields, str) and mirror.fields != "__all__"):
-        yield problem(
-            "E010",
-            "fields is missing." if not mirror.fields else f"fields is the string {mirror.fields!r}.",
-            'List the fields to send, or say fields = "__all__".',
-        )
-        return
     try:
         queryset = mirror.get_queryset()
         annotations = queryset.query.annotations
@@ -59,19 +70,20 @@ def _problems(mirror: Mirror) -> Iterator[Problem]:
             "Return an unsliced queryset of the model.",
         )
         return
-    found: list[Column] = []
-    yield from _name_problems(mirror, problem)
-    try:
-        sources = columns.sources(mirror)
-    except FieldDoesNotExist:
+    concrete = {name for field in mirror.model._meta.concrete_fields for name in (field.name, field.attname)}
+    yield from _name_problems(mirror, concrete, problem)
+    if any(name not in concrete for names in mirror.reads.values() for name in names):
         return
-    for source in sources:
+    found: list[Column] = []
+    for source in columns.sources(mirror):
+        if source in mirror.keys and source not in concrete:
+            continue
         column = columns.resolve(mirror, source, annotations)
         if isinstance(column, str):
             yield problem("E011", f"fields: {column}.", "Correct the name, or drop it from fields.")
             continue
         found.append(column)
-        if column.method and _is_field(mirror.model, source):
+        if column.method and _is_own_field(mirror.model, source):
             yield problem(
                 "E014",
                 f"the method {source}() has the name of a model field.",
@@ -80,52 +92,75 @@ def _problems(mirror: Mirror) -> Iterator[Problem]:
     yield from _column_problems(mirror, found, problem)
 
 
+def _shape_problems(mirror: Mirror, problem: _Make) -> Iterator[Problem]:
+    """Options that are not of the type they should be."""
+    if not isinstance(mirror.table, str):
+        yield problem("E012", f"table is {mirror.table!r}.", "Set table to a string.")
+    if not mirror.fields:
+        yield problem("E010", "fields is missing.", _FIELDS_HINT)
+    elif mirror.fields != "__all__" and not _names(mirror.fields):
+        yield problem("E010", f"fields is {mirror.fields!r}.", _FIELDS_HINT)
+    for option in ("exclude", "keys"):
+        given: Any = getattr(mirror, option)
+        if not _names(given):
+            yield problem("E015", f"{option} is {given!r}.", f'Make it a list of names: {option} = ["..."].')
+    if not isinstance(mirror.columns, Mapping) or not all(
+        isinstance(column, str) and column for column in mirror.columns.values()
+    ):
+        yield problem(
+            "E015", f"columns is {mirror.columns!r}.", 'Make it a dictionary: columns = {"field": "column"}.'
+        )
+    if not isinstance(mirror.reads, Mapping) or not all(_names(names) for names in mirror.reads.values()):
+        yield problem(
+            "E015", f"reads is {mirror.reads!r}.", 'Make it a dictionary: reads = {"method": ["field"]}.'
+        )
+    if mirror.on_delete not in ("ignore", "tombstone"):
+        yield problem("E018", f"on_delete is {mirror.on_delete!r}.", 'Set it to "ignore" or "tombstone".')
+    if not isinstance(mirror.deleted_column, str) or not mirror.deleted_column:
+        yield problem("E018", f"deleted_column is {mirror.deleted_column!r}.", "Set it to a column's name.")
+
+
+def _names(given: Any) -> bool:
+    return isinstance(given, (list, tuple)) and all(isinstance(name, str) for name in given)
+
+
 def _concrete(model: type[models.Model]) -> type[models.Model]:
     assert model._meta.concrete_model is not None
     return model._meta.concrete_model
 
 
-def _is_field(model: type[models.Model], name: str) -> bool:
+def _is_own_field(model: type[models.Model], name: str) -> bool:
     try:
-        model._meta.get_field(name)
+        field = model._meta.get_field(name)
     except FieldDoesNotExist:
         return False
-    return True
+    # Another model's relation to this one is no field of its own.
+    return not (field.auto_created and not field.concrete)
 
 
-def _name_problems(mirror: Mirror, problem: _Make) -> Iterator[Problem]:
+def _name_problems(mirror: Mirror, concrete: set[str], problem: _Make) -> Iterator[Problem]:
     """Names, outside ``fields``, that stand for nothing."""
-    concrete = {name for field in mirror.model._meta.concrete_fields for name in (field.name, field.attname)}
-    choices = ", ".join(sorted(field.name for field in mirror.model._meta.concrete_fields))
-    for option in ("fields", "exclude", "keys"):
-        given = getattr(mirror, option)
-        if isinstance(given, str) and given != "__all__":
-            yield problem("E015", f"{option} is a string.", f"Make it a list: {option} = [{given!r}].")
-            return
+    hint = f"The fields are: {', '.join(sorted(field.name for field in mirror.model._meta.concrete_fields))}."
     if mirror.exclude and mirror.fields != "__all__":
-        yield problem("E015", "exclude goes with fields = '__all__' only.", "Leave the names out of fields.")
+        yield problem("E015", 'exclude goes with fields = "__all__" only.', "Leave the names out of fields.")
     for name in mirror.exclude:
         if name not in concrete:
-            yield problem("E015", f"exclude: {name!r} is not a field.", f"The fields are: {choices}.")
+            yield problem("E015", f"exclude: {name!r} is not a field.", hint)
     for name in mirror.keys:
         if name not in concrete:
-            yield problem("E016", f"keys: {name!r} is not a field.", f"The fields are: {choices}.")
-    if mirror.modified is not None and mirror.modified not in concrete:
-        yield problem("E017", f"modified: {mirror.modified!r} is not a field.", f"The fields are: {choices}.")
-    elif mirror.modified is not None:
-        field = mirror.model._meta.get_field(mirror.modified)
-        if not isinstance(field, (models.DateTimeField, models.DateField)):
-            yield problem(
-                "E017", f"modified: {mirror.modified!r} holds no date.", "Name a DateTimeField or DateField."
-            )
-    if mirror.on_delete not in {"ignore", "tombstone"}:
+            yield problem("E016", f"keys: {name!r} is not a field.", hint)
+    for source, names in mirror.reads.items():
+        for name in names:
+            if name not in concrete:
+                yield problem("E015", f"reads[{source!r}]: {name!r} is not a field.", hint)
+    if mirror.modified is None:
+        return
+    if not isinstance(mirror.modified, str) or mirror.modified not in concrete:
+        yield problem("E017", f"modified: {mirror.modified!r} is not a field.", hint)
+    elif not isinstance(mirror.model._meta.get_field(mirror.modified), models.DateField):
         yield problem(
-            "E018", f"on_delete is {mirror.on_delete!r}.", 'Set it to "ignore" or "tombstone".'
+            "E017", f"modified: {mirror.modified!r} holds no date.", "Name a DateTimeField or DateField."
         )
-    for name, reads in mirror.reads.items():
-        for read in [reads] if isinstance(reads, str) else reads:
-            if read not in concrete:
-                yield problem("E015", f"reads[{name!r}]: {read!r} is not a field.", f"The fields are: {choices}.")
 
 
 def _column_problems(mirror: Mirror, found: list[Column], problem: _Make) -> Iterator[Problem]:
@@ -139,12 +174,9 @@ def _column_problems(mirror: Mirror, found: list[Column], problem: _Make) -> Ite
                     f"{option}: {name!r} is not in fields.",
                     f"Use a name as it is written in fields: {', '.join(sorted(sources))}.",
                 )
-    for name in columns.key_sources(mirror):
-        if any(column.source == name and column.method for column in found):
-            yield problem("E016", f"keys: {name!r} is a method.", "A remote key is made of fields.")
     seen: dict[str, Column] = {}
     for column in found:
-        if column.name == "keys" or column.name in columns.SYSTEM_COLUMNS:
+        if _reserved(column.name):
             yield problem(
                 "E015",
                 f"{column.source!r} would be sent as {column.name!r}, a name that the warehouse uses itself.",
@@ -157,9 +189,14 @@ def _column_problems(mirror: Mirror, found: list[Column], problem: _Make) -> Ite
                 f'Rename one of them: columns = {{"{column.source}": "..."}}.',
             )
         seen[column.name] = column
-    if mirror.on_delete == "tombstone" and mirror.deleted_column in seen:
+    if mirror.on_delete == "tombstone" and (mirror.deleted_column in seen or _reserved(mirror.deleted_column)):
+        whose = "a column already" if mirror.deleted_column in seen else "a name that the warehouse uses itself"
         yield problem(
             "E018",
-            f"deleted_column is {mirror.deleted_column!r}, which is a column already.",
+            f"deleted_column is {mirror.deleted_column!r}, {whose}.",
             "Set deleted_column to a name of its own.",
         )
+
+
+def _reserved(column: str) -> bool:
+    return column == "keys" or column in columns.SYSTEM_COLUMNS

@@ -17,7 +17,7 @@ from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 from django.utils.functional import Promise
 
-JSONValue: TypeAlias = "None | bool | int | float | str | decimal.Decimal"
+JSONValue: TypeAlias = "bool | int | float | str | decimal.Decimal | None"
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -60,10 +60,15 @@ def _json_text(value: Any) -> str:
 
 def _nested(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _nested(item) for key, item in value.items()}
+        return {_name(key): _nested(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_nested(item) for item in value]
     return json_value(value)
+
+
+def _name(key: Any) -> str:
+    name = json_value(key)
+    return name if isinstance(name, str) else encode(name).decode()
 
 
 _CONVERTERS: Mapping[type, Callable[[Any], Any]] = MappingProxyType(
@@ -90,9 +95,9 @@ _CONVERTERS: Mapping[type, Callable[[Any], Any]] = MappingProxyType(
 )
 
 # Looked through in order: datetime before date, an enum before what it mixes in.
-_KIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+_KIN: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
     (enum.Enum, lambda value: json_value(value.value)),
-    (Promise, str),
+    (Promise, lambda value: str.__str__(str(value))),
     (FieldFile, lambda value: value.name),
     (Model, lambda value: json_value(value.pk)),
     (str, str.__str__),
@@ -105,8 +110,8 @@ _KIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (dt.time, lambda value: dt.time.isoformat(value, "seconds")[:8]),
     (dt.timedelta, dt.timedelta.total_seconds),
     (uuid.UUID, str),
-    (Mapping, _json_text),
-    (list, _json_text),
+    ((bytes, bytearray), _bytes),
+    ((Mapping, list, tuple), _json_text),
 )
 
 

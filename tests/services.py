@@ -45,9 +45,7 @@ class Service:
         return None
 
 
-POSTGRESQL = Service(
-    "PostgreSQL", "RJMETRICS_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/test"
-)
+POSTGRESQL = Service("PostgreSQL", "RJMETRICS_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/test")
 MARIADB = Service("MariaDB", "RJMETRICS_TEST_MARIADB", "mysql://root@127.0.0.1:3306/test")
 REDIS = Service("Redis", "RJMETRICS_TEST_REDIS", "redis://127.0.0.1:6379/0")
 RABBITMQ = Service("RabbitMQ", "RJMETRICS_TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672//")

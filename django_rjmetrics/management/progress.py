@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
+from django.core.management.base import OutputWrapper
 from tqdm import tqdm
 
 LINE_EVERY = 10.0
@@ -14,7 +15,7 @@ LINE_EVERY = 10.0
 class Progress:
     """Counts rows of ``total``, about; a context manager whose ``advance`` takes the number of rows just done."""
 
-    def __init__(self, name: str, total: int, stream: TextIO) -> None:
+    def __init__(self, name: str, total: int, stream: OutputWrapper) -> None:
         self._name = name
         self._total = total
         self._stream = stream
@@ -24,8 +25,9 @@ class Progress:
     def __enter__(self) -> Progress:
         self._started = self._line_at = time.monotonic()
         if self._stream.isatty():
+            terminal: Any = self._stream._out
             self._bar = tqdm(
-                total=self._total, desc=self._name, unit=" rows", file=self._stream, dynamic_ncols=True
+                total=self._total, desc=self._name, unit=" rows", file=terminal, dynamic_ncols=True, leave=False
             )
         return self
 
@@ -39,9 +41,8 @@ class Progress:
             rate = self._done / (self._line_at - self._started)
             left = max(0, self._total - self._done) / rate if rate else 0
             self._stream.write(
-                f"{self._name}: {self._done:,} of {self._total:,} rows, {rate:,.0f} rows/s, {left:,.0f} s left\n"
+                f"{self._name}: {self._done:,} of {self._total:,} rows, {rate:,.0f} rows/s, {left:,.0f} s left"
             )
-            self._stream.flush()
 
     def __exit__(
         self,

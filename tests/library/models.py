@@ -70,3 +70,37 @@ class Slot(models.Model):
     room = models.CharField(max_length=20)
     hour = models.IntegerField()
     taken = models.BooleanField(default=False)
+
+
+class Colour:
+    """A value that no rule of the package knows."""
+
+    def __init__(self, red: int, green: int, blue: int) -> None:
+        self.parts = (red, green, blue)
+
+
+class ColourField(models.Field):
+    """As a third party writes one: a type of its own, and what Django's serializers make of it."""
+
+    def get_internal_type(self) -> str:
+        return "CharField"
+
+    def from_db_value(self, value, expression, connection):
+        return value if value is None else Colour(*bytes.fromhex(value))
+
+    def get_prep_value(self, value):
+        return bytes(value.parts).hex() if isinstance(value, Colour) else value
+
+    def value_to_string(self, obj) -> str:
+        return "#" + self.get_prep_value(self.value_from_object(obj))
+
+
+class Loan(models.Model):
+    """A relation to a model that has relations, a generated column, a third party's field."""
+
+    book = models.ForeignKey(Book, on_delete=models.CASCADE, related_name="loans")
+    days = models.IntegerField(default=1)
+    hours = models.GeneratedField(
+        expression=models.F("days") * 24, output_field=models.IntegerField(), db_persist=True
+    )
+    colour = ColourField(max_length=6, null=True)
